@@ -37,7 +37,7 @@ class SourceReport:
     files: int = 0
     directories: int = 0
     symlinks: int = 0
-    bytes: int = 0
+    content_bytes: int = 0
     counts: Counter[Trouble] = field(default_factory=Counter)
     examples: dict[Trouble, list[Example]] = field(default_factory=dict)
 

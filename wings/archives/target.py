@@ -11,7 +11,9 @@ class Target(Protocol):
     not absolute. Missing parents are created with mode 0755. An entry that is in the way is replaced when
     it is not a directory; a directory in the way of anything but a directory is an error for that entry.
     All methods may be called from several threads at once, for different paths. Errors: ``OSError`` of
-    the operation (``ENOSPC`` and ``EDQUOT`` end the extraction, others are that entry's own).
+    the operation (``ENOSPC`` and ``EDQUOT`` end the extraction, others are that entry's own); ``Refused``
+    for an entry below a symbolic link that exists, that entry's own; ``NoSpace`` when a limit is reached,
+    which ends the extraction.
     """
 
     def directory(self, path: bytes, mode: int, mtime_ns: int) -> None:
