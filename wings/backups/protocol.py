@@ -5,7 +5,7 @@ limits, retries and logging are wrapped around a driver (``wrappers/``), so a dr
 its storage is about. The promises P1 to P10 named here are those of ``docs/internals/guarantees.md``.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,7 +48,8 @@ class StoredBackup:
     ``size`` is what the adapter reports as size (backup-drivers §1), in bytes. ``files`` counts entries
     that are not directories, ``content_bytes`` the bytes of all files when unpacked; both are ``None``
     when the storage cannot tell cheaply. ``checksum`` is lower-case hex of ``checksum_type``, or ``""``
-    where neither the storage nor our memory of it knows one. ``browsable`` is the word for the panel.
+    where neither the storage nor our memory of it knows one. ``browsable``: its files can be listed and
+    read one by one. (What a panel is told about it follows backup-drivers §1, not this.)
     """
 
     adapter: str
@@ -92,7 +93,13 @@ class BackupSource(Protocol):
         """What to expect; only for progress and for the check of free space."""
 
     def walk(self, work: Work) -> Source:
-        """Start one walk of the tree, ignore rules applied. Synchronous: for a worker thread."""
+        """Start one walk of the tree, ignore rules applied. Synchronous: for a worker thread.
+
+        Its iterator raises at the end of a walk that must not become a backup (P1).
+        """
+
+    def warnings(self) -> Sequence[str]:
+        """What the last walk met and the user should know, one line each."""
 
 
 class RestoreTarget(Protocol):
@@ -215,7 +222,7 @@ class BackupTree(Protocol):
     backup, ``InvalidInput`` for listing a file or opening a directory.
     """
 
-    def list(self, path: bytes) -> list[Entry]:
+    def list(self, path: bytes) -> Sequence[Entry]:
         """Entries directly inside, their ``path`` relative to the backup's root, directories first, sorted by name."""
 
     def stat(self, path: bytes) -> Entry:
@@ -258,7 +265,7 @@ class BackupDriver(Protocol):
     async def locate(self, ref: BackupRef) -> StoredBackup | None:
         """Find it; ``None`` only on proof that it is not there (P2)."""
 
-    async def list(self) -> list[StoredBackup]:
+    async def list(self) -> Sequence[StoredBackup]:
         """Everything this storage holds for this node, so that a lost catalogue can be built again."""
 
     async def restore(self, stored: StoredBackup, target: RestoreTarget, job: Job) -> RestoreSummary:

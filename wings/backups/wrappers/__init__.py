@@ -1,0 +1,1 @@
+"""What is put around every driver or its streams, written once: limits, logging with metrics."""
