@@ -1,0 +1,1 @@
+"""One module per resource, named as in the URL, each ending in its table of routes."""
