@@ -12,8 +12,10 @@ from tests.trees import build_nasty, differences, snapshot
 from wings.backups.protocol import BackupRef, ByteRange, Depth
 from wings.errors import Cancelled, Conflict, Damaged, InvalidInput, NoSpace, NotFound, Unavailable
 
+# Nine formats, some of them slow by nature: what a quiet machine does in 2 s a busy one may take 20 for.
+pytestmark = pytest.mark.timeout(60)
 
-@pytest.mark.timeout(60)
+
 async def test_nasty_tree_comes_back(case: Case, tmp_path: Path) -> None:
     """P1, P8: every kind of entry that archives hold comes back as it was, whatever its name."""
     source, target = tmp_path / "nasty", tmp_path / "back"
